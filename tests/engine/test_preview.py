@@ -1,8 +1,12 @@
 """The preview of a method on what is to be seen of a plane."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from napari_tessera import sample_data
+from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.engine import api
 from napari_tessera.engine.preview import PreviewCache, PreviewRequest, View, preview, scaled
@@ -119,3 +123,97 @@ def test_nan_is_background():
     labels = seen(image=image)
     assert not labels[:, :6].any()
     assert labels.any()
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    image, _, _, _ = sample_data.nuclei_2d()
+    return np.ascontiguousarray(image)
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Counts how often the network looks."""
+    counted = []
+    method = method_named("unet")
+
+    def look(image, **settings):
+        counted.append(image.shape)
+        return method.redecoding.look(image, **settings)
+
+    counting = replace(method, redecoding=replace(method.redecoding, look=look))
+    monkeypatch.setattr("napari_tessera.engine.preview.method_named", lambda _: counting)
+    return counted
+
+
+def whole_of(image):
+    return View({}, 0, 0, *image.shape, 1)
+
+
+def test_a_network_looks_once_and_its_scores_are_decoded_anew(crowd, looks):
+    memory = PreviewCache()
+    found = {
+        threshold: run_job(preview(sketch("unet", crowd, whole_of(crowd), threshold=threshold), memory))
+        for threshold in (0.3, 0.6, 0.9)
+    }
+    assert looks == [crowd.shape]
+    sizes = [np.count_nonzero(found[threshold]) for threshold in (0.3, 0.6, 0.9)]
+    assert sizes[0] > sizes[1] > sizes[2] > 0
+    run_job(preview(sketch("unet", crowd, whole_of(crowd), diameter=25.0), memory))
+    assert len(looks) == 2
+
+
+def test_what_is_decoded_is_what_a_run_finds(crowd):
+    found = run_job(preview(sketch("unet", crowd, whole_of(crowd), min_size=30), PreviewCache()))
+    assert np.array_equal(found, api.segment("unet", crowd, min_size=30).labels)
+
+
+def test_a_part_is_decoded_as_in_the_whole(crowd, looks):
+    memory = PreviewCache()
+    whole = run_job(preview(sketch("unet", crowd, whole_of(crowd)), memory))
+    part = run_job(preview(sketch("unet", crowd, View({}, 60, 90, 190, 230, 1)), memory))
+    assert len(looks) == 1
+    both = whole[60:190, 90:230]
+    inner = (slice(20, -20), slice(20, -20))
+    assert np.mean((part[inner] > 0) == (both[inner] > 0)) > 0.995
+
+
+def test_a_large_view_is_decoded_from_fewer_scores(crowd, monkeypatch):
+    whole = run_job(preview(sketch("unet", crowd, whole_of(crowd)), PreviewCache()))
+    monkeypatch.setattr("napari_tessera.methods.unet.LARGEST_DECODED_PX", crowd.size / 6)
+    coarse = run_job(preview(sketch("unet", crowd, View({}, 0, 0, *crowd.shape, 2)), PreviewCache()))
+    truth = whole[::2, ::2] > 0
+    assert coarse.shape == truth.shape
+    assert np.count_nonzero((coarse > 0) & truth) / np.count_nonzero((coarse > 0) | truth) > 0.85
+    assert abs(len(np.unique(coarse)) - len(np.unique(whole))) < 0.2 * len(np.unique(whole))
+
+
+def test_a_look_goes_on_where_a_later_preview_takes_over(crowd, looks):
+    memory = PreviewCache()
+    first = preview(sketch("unet", crowd, whole_of(crowd), threshold=0.4), memory)
+    for _ in range(5):
+        next(first)
+    first.close()
+    run_job(preview(sketch("unet", crowd, whole_of(crowd), threshold=0.5), memory))
+    assert len(looks) == 1
+
+
+def test_detections_are_made_objects_anew(crowd):
+    memory = PreviewCache()
+    few, many = (
+        run_job(preview(sketch("mask_rcnn", crowd, whole_of(crowd), diameter=18.0, min_score=score), memory))
+        for score in (0.9, 0.3)
+    )
+    found = api.segment("mask_rcnn", crowd, diameter=18.0, min_score=0.3).labels
+    assert np.array_equal(many, found)
+    assert 0 < few.max() < many.max()
+    coarse = run_job(
+        preview(sketch("mask_rcnn", crowd, View({}, 60, 90, 190, 230, 2), diameter=18.0, min_score=0.3), memory)
+    )
+    assert np.mean((coarse > 0) == (many[60:190:2, 90:230:2] > 0)) > 0.93
+
+
+def test_a_plane_too_large_to_be_looked_at_says_so():
+    huge = np.broadcast_to(np.uint8(0), (20_000, 20_000))
+    with pytest.raises(InputError, match="too large for a preview with a network"):
+        seen("unet", huge, View({}, 0, 0, 500, 500, 1))

@@ -1,5 +1,7 @@
 """Live preview, comparison and samples in a real viewer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from napari_tessera.engine import api
 from napari_tessera.gui.form.layer_combo import PREVIEW
 from napari_tessera.sample_data import SAMPLES
 from tests.helpers.scenes import blobs, two_boxes
+from tests.helpers.tiny_models import save_bright
 
 
 @pytest.fixture
@@ -186,3 +189,29 @@ def test_a_preview_has_outlines_and_hides_the_result_meanwhile(viewer, open_widg
     assert not result.visible
     widget.preview_switch.native.click()
     assert result.visible
+
+
+def test_a_unet_follows_its_threshold_without_looking_again(viewer, open_widget, qtbot, tmp_path, monkeypatch):
+    y, x = np.mgrid[:80, :80]
+    viewer.add_image(np.clip(200 - 8 * np.hypot(y - 40, x - 40), 0, None), name="soft")
+    widget = open_widget("U-Net")
+    widget.form.fields["model"].value = str(save_bright(tmp_path / "bright.safetensors"))
+    redecoding, looks = widget.method.redecoding, []
+    counting = replace(
+        redecoding, look=lambda *given, **settings: looks.append(1) or redecoding.look(*given, **settings)
+    )
+    monkeypatch.setattr(
+        "napari_tessera.engine.preview.method_named", lambda _: replace(widget.method, redecoding=counting)
+    )
+    widget.preview_switch.value = True
+    assert "looks at this plane once" in widget.bar.message.text()
+    qtbot.waitUntil(lambda: widget.preview.layer is not None, timeout=60_000)
+    sizes = []
+    for threshold in (0.9, 0.2):
+        before = widget.preview.layer.data
+        widget.form.fields["threshold"].value = threshold
+        qtbot.waitUntil(lambda before=before: widget.preview.layer.data is not before, timeout=30_000)
+        sizes.append(np.count_nonzero(widget.preview.layer.data))
+    assert 0 < sizes[0] < sizes[1]
+    assert looks == [1]
+    widget.shut_down()

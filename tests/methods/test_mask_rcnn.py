@@ -102,7 +102,7 @@ def test_an_image_of_one_pixel_works(model):
 
 def test_a_unet_is_refused(tmp_path):
     path = str(save_bright(tmp_path / "unet.safetensors"))
-    with pytest.raises(ParameterError, match="'unet', which is a unet, but it must be a mask_rcnn"):
+    with pytest.raises(ParameterError, match="'unet', which is a U-Net, but it must be a Mask R-CNN"):
         tessera.mask_rcnn(two_squares(), model=path)
 
 

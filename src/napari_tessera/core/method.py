@@ -38,6 +38,7 @@ Metadata = TypeVar("Metadata")
 
 if TYPE_CHECKING:
     from napari_tessera.core.blockwise import Overlapping, Settings, TwoPass
+    from napari_tessera.core.jobs import Job
 
 LARGEST_WHOLE = 2**53
 """Up to here floating-point numbers hold integers exactly."""
@@ -325,6 +326,22 @@ PREVIEW_PX = 500_000
 """About a screen; most methods need about a tenth of a second for it."""
 
 
+@dataclass(frozen=True)
+class Redecoding:
+    """How a preview follows settings that do not change what a network sees: it looks once, and decodes anew.
+
+    Both callables take all settings of the method as keywords.
+    """
+
+    quick: tuple[str, ...]
+    """Names of the settings that need no other look."""
+    look: Callable[..., Job[Any]]
+    """(plane, **settings) -> what the network saw of a whole plane, (Y, X) with its channels."""
+    decode: Callable[..., Job[np.ndarray]]
+    """(seen, window, step, **settings) -> labels of a window of the plane (slices along y and x), one pixel for every
+    `step` pixels along y and x."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Method:
     """A method's function, with the facts that its signature does not contain.
@@ -349,6 +366,8 @@ class Method:
         How many pixels a preview can have to take about a tenth of a second.
     usual : dict of str to float
         Values that parameters which are left open begin with; the preview scales them like those that are given.
+    redecoding : Redecoding, optional
+        For a network: how a preview follows the settings without another look.
     two_pass : TwoPass or None
         The method's two passes, if it has them.
     reach : callable (**settings) -> int, optional
@@ -377,6 +396,7 @@ class Method:
     has_preview: bool = False
     preview_px: int = PREVIEW_PX
     usual: Mapping[str, float] = field(default_factory=dict)
+    redecoding: Redecoding | None = None
     two_pass: TwoPass | None = None
     reach: Callable[..., int] | None = None
     measured_over_whole: Callable[..., tuple[TwoPass, Settings, FixedSettings] | None] = lambda **_: None

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
-from napari_tessera.core.method import Method
+from napari_tessera.core.method import Method, Redecoding
 from napari_tessera.core.result import MethodOutput
 from napari_tessera.core.valid_area import Fill, find_fill
 from napari_tessera.engine.bind import power_of
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 # Heavy modules are imported in functions, so that a form with a preview opens without waiting for SciPy.
 
 LARGEST_SAMPLE_PX = 250_000
+LARGEST_LOOK_PX = 9_000_000
+"""Of a plane up to this size, a network sees all for a preview."""
 PLANE_NDIM = 2
 
 
@@ -71,6 +74,11 @@ class PreviewCache:
     fitted_for: Any = None
     fitted: dict[str, Any] = field(default_factory=dict)
     fill: Fill | None = None
+    looked_for: Any = None
+    looking: Job[Any] | None = None
+    seen: Any = None
+    """What a network saw of the plane, `looked_for` with these settings; `looking` is the look that is under way, which
+    goes on when a later preview with the same settings takes over."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,9 @@ def preview(sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
     yield Progress(0, 4, "Reading the view")
     from napari_tessera.engine.run import prepared_arguments
 
+    redecoding = method_named(sketch.method).redecoding
+    if redecoding is not None:
+        return (yield from _decoded(redecoding, sketch, memory))
     view = sketch.view
     part = np.asarray(sketch.image[view.index(sketch.axes)])
     if part.dtype.kind == "f" and not np.isfinite(part).any():
@@ -120,6 +131,56 @@ def _labels(
         settings = {**settings, **fix(fitted)}
     found = yield from subtask(method.function(image, **settings), 2, 2, 4)
     return MethodOutput.of(found).labels
+
+
+def needs_a_look(sketch: PreviewRequest, memory: PreviewCache) -> bool:
+    """Return whether a network must look at the plane first, which takes its time."""
+    redecoding = method_named(sketch.method).redecoding
+    is_seen = memory.seen is not None and memory.looked_for == _look_of(redecoding, sketch) if redecoding else True
+    return not is_seen
+
+
+def _look_of(redecoding: Redecoding, sketch: PreviewRequest) -> Any:
+    """Return what a look depends on: the image, the plane, and the settings that are not quick."""
+    slow = {name: value for name, value in sketch.parameters.items() if name not in redecoding.quick}
+    return id(sketch.image), sketch.method, tuple(sorted(sketch.view.planes.items())), repr(sorted(slow.items()))
+
+
+def _decoded(redecoding: Redecoding, sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
+    """Let the network look at the whole plane, unless it has, and decode what it saw in the view."""
+    view, shape = sketch.view, dict(zip(sketch.axes, sketch.image.shape, strict=True))
+    if shape["Y"] * shape["X"] > LARGEST_LOOK_PX:
+        raise InputError(
+            f"The plane is too large for a preview with a network ({shape['X']} × {shape['Y']} px; up to "
+            f"{LARGEST_LOOK_PX / 1e6:.0f} million pixels are looked at). Choose a region and press Run."
+        )
+    wanted = _look_of(redecoding, sketch)
+    if memory.looked_for != wanted:
+        memory.looked_for, memory.seen = wanted, None
+        memory.image = sketch.image  # so that its identity stays its own
+        memory.looking = _look(redecoding, sketch)
+    while memory.seen is None and memory.looking is not None:
+        try:
+            step = next(memory.looking)
+        except StopIteration as end:
+            memory.seen, memory.looking = end.value, None
+        except BaseException:
+            memory.looked_for = memory.looking = None
+            raise
+        else:
+            yield step
+    window = (slice(view.top, view.bottom), slice(view.left, view.right))
+    return (yield from redecoding.decode(memory.seen, window, view.step, **sketch.parameters))
+
+
+def _look(redecoding: Redecoding, sketch: PreviewRequest) -> Job[Any]:
+    from napari_tessera.engine.run import prepared_arguments
+
+    shape = dict(zip(sketch.axes, sketch.image.shape, strict=True))
+    whole = View(sketch.view.planes, 0, 0, shape["Y"], shape["X"], 1)
+    plane = np.asarray(sketch.image[whole.index(sketch.axes)])
+    arguments, _, _ = yield from prepared_arguments(_bound(sketch, plane, 1, {}))
+    return (yield from redecoding.look(arguments.pop("image"), **arguments))
 
 
 def scaled(parameters: Mapping[str, Any], method: Method, step: int) -> dict[str, Any]:

@@ -114,15 +114,22 @@ def _detect(
     return without_noise(found, noise)
 
 
-def _in_plane(
-    network: Detector, view: NormalizedImage, options: MaskRCNNOptions, scale: Scale[Detections]
-) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
-    """Detect the objects of a plane, unless that was done already, rescore them, and paint them."""
+def detections_at(
+    scale: Scale[Detections], network: Detector, view: NormalizedImage, options: MaskRCNNOptions
+) -> Job[Detections]:
+    """Detect the objects of a plane, unless that was done already, and rescore them; in pixels of the image."""
     known = scale.known
     if known is None:
         lowest = lowest_score(network.header, options.thresholds.faintest)
-        known = yield from subtask(_detect(network, view, scale.factor, options, lowest), 0, 5, 10)
-    likely = yield from subtask(rescore_with_unet(network, view, known, scale.factor, scale.second), 5, 3, 10)
+        known = yield from subtask(_detect(network, view, scale.factor, options, lowest), 0, 5, 8)
+    return (yield from subtask(rescore_with_unet(network, view, known, scale.factor, scale.second), 5, 3, 8))
+
+
+def _in_plane(
+    network: Detector, view: NormalizedImage, options: MaskRCNNOptions, scale: Scale[Detections]
+) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
+    """Detect the objects of a plane, rescore them, and paint them."""
+    likely = yield from subtask(detections_at(scale, network, view, options), 0, 8, 10)
     is_aligned = network.settings.is_aligned
     painting = objects_of(likely, view.shape, options.thresholds, is_aligned, options.min_size)
     return (yield from subtask(painting, 8, 2, 10))

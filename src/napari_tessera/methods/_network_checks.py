@@ -131,6 +131,24 @@ def _loading(load: Callable[[], Loaded]) -> Job[Loaded]:
     return (yield from subtask(in_background(load, "Loading the model"), 3, 1, 4))
 
 
+def look_with(
+    load: Callable[[ModelEntry, str], Job[Loaded]], entry: ModelEntry, image: np.ndarray, method: str,
+    *, diameter: float | None, channel_axis: int | None, channel: int | None, device: str, polarity: str,
+    spacing: tuple[float, ...] | None, valid: np.ndarray | None = None, **_: Any,
+) -> Job[tuple[Loaded, NormalizedImage]]:  # fmt: skip
+    """Check that an image suits a model, load its network, and normalise the image for it; `method` is for errors.
+
+    The settings are those of the method.
+    """
+    shape = tuple(side for axis, side in enumerate(image.shape) if channel_axis is None or axis != channel_axis)
+    check_fit(entry, shape, diameter, method)
+    shown, has_channels = channels_for(entry, image, channel_axis, channel, method)
+    network = yield from subtask(load(entry, device), 0, 1, 2)
+    seeing = viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity, valid)
+    view = yield from subtask(seeing, 1, 1, 2)
+    return network, view
+
+
 def viewed(
     entry: ModelEntry,
     image: np.ndarray,

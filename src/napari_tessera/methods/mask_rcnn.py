@@ -7,7 +7,7 @@ the same objects as the whole image. Blocks overlap by as much as tiles do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,7 +17,7 @@ import numpy as np
 from napari_tessera.core.blockwise import BlockPlan, Overlapping, Settings, Stored
 from napari_tessera.core.errors import ModelError, ParameterError
 from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.core.method import Method
+from napari_tessera.core.method import Method, Redecoding
 from napari_tessera.core.result import MethodOutput, count_in_words
 from napari_tessera.core.spec import (
     Channel,
@@ -35,14 +35,13 @@ from napari_tessera.core.spec import (
 from napari_tessera.methods._network_blocks import margins_over, plan_of, view_of
 from napari_tessera.methods._network_checks import (
     channels_for,
-    check_fit,
     chosen_diameter,
     loaded_detector,
+    look_with,
     notes_on_image,
     notes_on_scale,
     notes_on_second,
     notes_on_stored,
-    viewed,
 )
 from napari_tessera.methods.unet import BLOCK_PX, SMALLEST_BLOCK_PX
 
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from napari_tessera.inference.normalization import Levels
     from napari_tessera.inference.pixel_grid import Grid
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions
+    from napari_tessera.models.mask_rcnn.detections import Detections
     from napari_tessera.models.registry import ModelEntry
 
 OF_PLANES = "Objects were counted in each plane, before planes were linked."
@@ -313,16 +313,14 @@ def mask_rcnn(
     from napari_tessera.models import registry as catalogue
 
     entry = catalogue.find(model)
-    shape = tuple(side for axis, side in enumerate(image.shape) if channel_axis is None or axis != channel_axis)
-    check_fit(entry, shape, diameter, "mask_rcnn")
-    shown, has_channels = channels_for(entry, image, channel_axis, channel, "mask_rcnn")
-    network = yield from subtask(loaded_detector(entry, device), 0, 1, 20)
+    looking = look_with(
+        loaded_detector, entry, image, "mask_rcnn", diameter=diameter, channel_axis=channel_axis, channel=channel,
+        device=device, polarity=polarity, spacing=spacing, valid=valid,
+    )  # fmt: skip
+    network, view = yield from subtask(looking, 0, 2, 20)
 
     from napari_tessera.inference.segment_mask_rcnn import find_scale, objects_at
 
-    view = yield from subtask(
-        viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity, valid), 1, 1, 20
-    )
     options = options_of(
         entry, diameter=diameter, min_score=min_score, max_objects=max_objects, min_size=min_size,
         stitch_threshold=stitch_threshold, tile_size=tile_size,
@@ -341,10 +339,51 @@ def mask_rcnn(
     )
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a network saw of a plane, to be made objects with several settings."""
+
+    entry: ModelEntry
+    detections: Detections  # in pixels of the image
+    is_aligned: bool
+
+
+def look(image: np.ndarray, **settings: Any) -> Job[Look]:
+    """Let the network look at a plane, at the scale that fits; detections of any score are kept."""
+    from napari_tessera.models import registry as catalogue
+
+    entry = catalogue.find(settings["model"])
+    network, view = yield from subtask(look_with(loaded_detector, entry, image, "mask_rcnn", **settings), 0, 2, 10)
+
+    from napari_tessera.inference.segment_mask_rcnn import detections_at, find_scale
+
+    options = options_of(entry, **{**settings, "min_score": 0.0, "max_objects": None})
+    scale = yield from subtask(find_scale(network, view, options), 2, 4, 10)
+    found = yield from subtask(detections_at(scale, network, view, options), 6, 4, 10)
+    return Look(entry, found, network.settings.is_aligned)
+
+
+def decode(seen: Look, window: tuple[slice, slice], step: int, **settings: Any) -> Job[np.ndarray]:
+    """Make objects of what a network saw in a window, one pixel for every `step` pixels of the image along y and x."""
+    from napari_tessera.inference.detections_to_labels import objects_of
+
+    shape = tuple(-(-(each.stop - each.start) // step) for each in window)
+    found = seen.detections.moved(-window[0].start, -window[1].start).scaled(1 / step, 1 / step)
+    x0, y0, x1, y1 = found.boxes.numpy().T
+    is_seen = (x1 > 0) & (y1 > 0) & (x0 < shape[1]) & (y0 < shape[0])
+    options = options_of(seen.entry, **settings)
+    min_size = round(options.min_size / step**2)
+    making = objects_of(found.chosen(is_seen.nonzero()[0]), shape, options.thresholds, seen.is_aligned, min_size)
+    labels, _, _ = yield from making
+    return labels
+
+
 METHOD = Method(
     mask_rcnn,
     "Mask R-CNN",
     join="overlap",
+    has_preview=True,
+    redecoding=Redecoding(("min_score", "max_objects", "min_size", "stitch_threshold"), look, decode),
     look_first=("min_score", "diameter", "polarity", "model", "channel"),
     overlapping=overlapping,
     is_better_in_blocks=is_better_in_blocks,

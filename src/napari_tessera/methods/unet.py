@@ -7,15 +7,16 @@ the same objects as the whole image. Blocks overlap by the network's receptive f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
+from math import ceil, prod, sqrt
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
 from napari_tessera.core.blockwise import BlockPlan, Overlapping, Settings, Stored
 from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.core.method import Method
+from napari_tessera.core.method import Method, Redecoding
 from napari_tessera.core.result import MethodOutput
 from napari_tessera.core.spec import (
     Channel,
@@ -32,17 +33,17 @@ from napari_tessera.core.spec import (
     TileSize,
     Valid,
 )
+from napari_tessera.core.tiles import widened
 from napari_tessera.methods._network_blocks import margins_over, plan_of, view_of
 from napari_tessera.methods._network_checks import (
     channels_for,
-    check_fit,
     chosen_diameter,
     loaded,
+    look_with,
     notes_on_image,
     notes_on_scale,
     notes_on_stored,
     notes_on_volume,
-    viewed,
 )
 
 if TYPE_CHECKING:
@@ -257,17 +258,15 @@ def unet(
 
     entry = catalogue.find(model)
     output = output or ("classes" if entry.task == "classes" else "objects")
-    shape = tuple(side for axis, side in enumerate(image.shape) if channel_axis is None or axis != channel_axis)
-    check_fit(entry, shape, diameter, "unet")
-    shown, has_channels = channels_for(entry, image, channel_axis, channel, "unet")
-    network = yield from subtask(loaded(entry, device), 0, 1, 20)
+    looking = look_with(
+        loaded, entry, image, "unet", diameter=diameter, channel_axis=channel_axis, channel=channel, device=device,
+        polarity=polarity, spacing=spacing, valid=valid,
+    )  # fmt: skip
+    network, view = yield from subtask(looking, 0, 2, 20)
 
     from napari_tessera.inference.scale_search import find_scale
     from napari_tessera.inference.segment_unet import segment_at
 
-    view = yield from subtask(
-        viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity, valid), 1, 1, 20
-    )
     options = options_of(
         output=output, diameter=diameter, threshold=threshold, min_size=min_size, augment=augment, volume=volume,
         stitch_threshold=stitch_threshold, tile_size=tile_size,
@@ -279,6 +278,80 @@ def unet(
     on_scale = notes_on_scale(entry, view, scale, diameter) if labels.any() else ()
     notes = (*notes_on_image(view, n_channels, channel), *on_volume, *on_scale)
     return MethodOutput(labels, notes=notes, chosen=chosen_diameter(entry, scale.factor, diameter))
+
+
+LARGEST_DECODED_PX = 400_000
+"""Pixels of the network that a preview decodes: about a tenth of a second."""
+BEYOND_VIEW_PX = 64
+"""How far a preview decodes beyond what it shows, in pixels of the network: objects there may reach in."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a network saw of a plane, to be decoded with several settings."""
+
+    header: Mapping[str, Any]
+    scores: Mapping[str, np.ndarray]
+    grid: Grid
+
+
+def look(image: np.ndarray, **settings: Any) -> Job[Look]:
+    """Let the network look at a plane, at the scale that fits."""
+    from napari_tessera.models import registry as catalogue
+
+    entry = catalogue.find(settings["model"])
+    network, view = yield from subtask(look_with(loaded, entry, image, "unet", **settings), 0, 2, 10)
+
+    from napari_tessera.inference.scale_search import find_scale, predict_or_reuse
+
+    options = options_of(**settings)
+    scale = yield from subtask(find_scale(network, view, options), 2, 4, 10)
+    scores = yield from subtask(predict_or_reuse(scale, network, view, options), 6, 4, 10)
+    return Look(network.header, scores, view.grid_at(scale.factor))
+
+
+def decode(seen: Look, window: tuple[slice, slice], step: int, **settings: Any) -> Job[np.ndarray]:
+    """Decode what a network saw of a window, one pixel for every `step` pixels of the image along y and x.
+
+    Of a large window only every second score, or fewer, is decoded. For probabilities, classes are shown.
+    """
+    from napari_tessera.inference.decode_unet import make_output
+    from napari_tessera.inference.pixel_grid import Grid
+
+    whole = seen.grid
+    margins = [ceil(BEYOND_VIEW_PX * scale) for scale in whole.scale]
+    wide = widened(window, margins, whole.shape)
+    read, part = whole.crop(wide, (1, 1))
+    first = [
+        round((part.origin[axis] + read[axis].start - whole.origin[axis]) / whole.scale[axis]) for axis in range(2)
+    ]
+    thin = max(1, ceil(sqrt(prod(part.size) / LARGEST_DECODED_PX)))
+    places = tuple(slice(start, start + size, thin) for start, size in zip(first, part.size, strict=True))
+    scores = {name: np.array(each[(slice(None), *places)]) for name, each in seen.scores.items()}
+    size = scores["classes"].shape[1:]
+    shape = tuple(-(-(each.stop - each.start) // step) for each in window)
+    scale = tuple(each * thin / step for each in part.scale)
+    # Of several scores the first is taken, so that its place is that of a pixel which begins earlier.
+    origin = tuple(
+        (read[axis].start + part.origin[axis] - window[axis].start + (1 - thin) / 2 * part.scale[axis]) / step
+        for axis in range(2)
+    )
+    header, output = thinned(seen.header, thin), settings["output"] or seen.header["task"]
+    options = options_of(**{**settings, "output": "classes" if output == "probabilities" else output})
+    if options.min_size is not None:
+        options = replace(options, min_size=round(options.min_size / step**2))
+    return (yield from make_output(scores, header, options, Grid(shape, size, scale, origin)))
+
+
+def thinned(header: Mapping[str, Any], thin: int) -> Mapping[str, Any]:
+    """Return how scores are decoded of which only every `thin`-th is there, along each axis."""
+    if thin == 1:
+        return header
+    decoding = dict(header.get("decoding", {}))
+    if "smoothing_px" in decoding:
+        decoding["smoothing_px"] /= thin
+    diameter_px = header.get("diameter_px")
+    return {**header, "decoding": decoding, "diameter_px": diameter_px and diameter_px / thin}
 
 
 def class_names(*, model: str, **_: Any) -> tuple[str, ...]:
@@ -296,6 +369,8 @@ METHOD = Method(
     overlapping=overlapping,
     is_better_in_blocks=is_better_in_blocks,
     class_names=class_names,
+    has_preview=True,
+    redecoding=Redecoding(("output", "threshold", "min_size", "stitch_threshold"), look, decode),
     block_px=BLOCK_PX,
     smallest_block_px=SMALLEST_BLOCK_PX,
 )

@@ -34,9 +34,9 @@ from napari_tessera.training.simulated_user import Placed, near_middle, next_cli
 
 OBJECT = 2
 """Class of the object in the targets; 1 is everything else, 0 not annotated."""
-ROUNDS = (0.45, 0.3, 0.25)
+ROUNDS = (0.6, 0.25, 0.15)
 """Shares of the steps with so many corrections (0, 1, 2) before the one that is learnt from."""
-BOXES, BOXES_ALONE = 0.25, 0.8
+BOXES, BOXES_ALONE = 0.2, 0.8
 """Share of the objects with a box, and share of these without a click."""
 JITTER = 0.1
 """Standard deviation by which each side of a box is off, as a share of the object's side."""

@@ -115,11 +115,13 @@ def decoding_of(plan: TrainingConfig) -> dict[str, float]:
     from napari_tessera.inference.decode_unet import Decoding
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
 
+    if plan.network == "click":
+        return {}
     if plan.start and plan.start["task"] == plan.task and plan.start["decoding"]:
         return dict(plan.start["decoding"])
     if plan.network == "mask-rcnn":
         return {name: value for name, value in asdict(DetectionThresholds()).items() if value is not None}
-    if plan.task != "objects" or plan.network == "click":
+    if plan.task != "objects":
         return {}
     usual = Decoding()
     if plan.ndim == 3 and plan.diameter_px:  # objects of a volume are smaller on the network's grid

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.inference.click import COLOURS
 from napari_tessera.inference.normalization import CHANNELS, Kind, kind_of, normalisation
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.header import TITLES
@@ -38,6 +39,8 @@ ROWS_OF_A_CLASS = {
 }
 """Layers with rows of weights for each class, and the rows per class."""
 BACKGROUND_ROW, OBJECT_ROW = 0, 1
+INPUT = "down.0.0.weight"
+"""Weights of the first layer of a U-Net, (features, channels, Y, X)."""
 NOISE = 0.1
 """Standard deviation of the noise on the rows of a new class, as a share of that of its initial rows: without noise,
 equal classes would stay equal."""
@@ -108,7 +111,8 @@ def read_start(settings: Training) -> Pretrained:
 
 def check_suits(entry: ModelEntry, settings: Training) -> None:
     """Refuse a model that does not fit the settings."""
-    if KINDS[entry.kind] != settings.network:
+    suiting = ("unet", "click") if settings.network == "click" else (settings.network,)
+    if KINDS[entry.kind] not in suiting:
         raise _unsuited(
             f"{entry.name!r} is a {_in_words(KINDS[entry.kind])}, but `network` is {settings.network!r}. Choose the "
             f"network {KINDS[entry.kind]!r}, or another model."
@@ -179,8 +183,8 @@ def rows_for(start: Pretrained, task: str, classes: Sequence[str], count: int) -
 def load_pretrained(net: Network, start: Pretrained, task: str, classes: Sequence[str], seed: int) -> None:
     """Load the weights of the start model into a network, in place; see `rows_for` on its classes.
 
-    Layers that the model does not have, such as the head for another task, stay as they are in `net`. The seed is that
-    of the noise on new classes.
+    Layers that the model does not have, such as the head for another task, stay as they are in `net`; a click network
+    takes from a U-Net what that makes of the colours. The seed is that of the noise on new classes.
     """
     rows = rows_for(start, task, classes, classes_of(net))
     rng = torch.Generator().manual_seed(seed)
@@ -192,7 +196,10 @@ def load_pretrained(net: Network, start: Pretrained, task: str, classes: Sequenc
             continue
         if layer in ROWS_OF_A_CLASS:
             old = adapted(old, rows, ROWS_OF_A_CLASS[layer], rng)
-        if old.shape == value.shape:
+        if name == INPUT and old.shape[1] != value.shape[1]:
+            chosen[name] = value.clone()
+            chosen[name][:, :COLOURS] = old[:, :COLOURS].to(value.dtype)
+        elif old.shape == value.shape:
             chosen[name] = old.to(value.dtype)
     net.load_state_dict(own | chosen)
 

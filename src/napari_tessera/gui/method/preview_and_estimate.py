@@ -10,7 +10,7 @@ from napari.layers import Labels, Layer
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
 from napari_tessera.core.errors import TesseraError
-from napari_tessera.engine.preview import PreviewCache, PreviewRequest, View, preview
+from napari_tessera.engine.preview import PreviewCache, PreviewRequest, View, needs_a_look, preview
 from napari_tessera.gui.form.layer_combo import PREVIEW
 from napari_tessera.gui.layers.read import array_of, corners_shown, viewport_events
 from napari_tessera.gui.method.run_request import RunRequest, estimate_cost
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PREVIEW_AFTER_MS, ESTIMATE_AFTER_MS = 15, 150
 """Changes within this time, such as turns of a wheel, lead to one update."""
+LOOKING = "The network looks at this plane once; then the outlines follow threshold and size at once."
 CONTOUR_PX = 2
 """A preview has outlines, so that it looks like no result, and the image can be seen."""
 
@@ -78,6 +79,8 @@ class LivePreview:
         with shown_by(self._on_failed):
             request = self._request(image)
             self._is_awaited = True
+            if needs_a_look(request, self._cache):
+                self.widget.bar.say(LOOKING)
             self.latest.ask((request, image), preview(request, self._cache))
 
     def _request(self, image: Layer) -> PreviewRequest:
