@@ -10,6 +10,7 @@ from pathlib import Path
 
 from napari_tessera.gui.correct.tools import TOOLS
 from napari_tessera.gui.docked import dock_name
+from napari_tessera.gui.point.commands import COMMANDS
 from napari_tessera.methods.registry import METHODS
 from napari_tessera.sample_data import SAMPLES
 
@@ -31,7 +32,11 @@ def manifest() -> str:
         (f"{CORRECT[0]}.{each.name}", of_tools[0].format(each.title.lower()), of_tools[1].format(each.name))
         for each in TOOLS
     ]
-    commands = [*widgets, OPEN, *tools, *((f"sample.{name}", title, where) for name, title, where in samples)]
+    actions = [
+        (f"point.{name}", f"Point · {title}", f"napari_tessera.gui.point.commands:{name}")
+        for name, title in COMMANDS.items()
+    ]
+    commands = [*widgets, OPEN, *tools, *actions, *((f"sample.{name}", title, where) for name, title, where in samples)]
     return "".join(
         [
             f"name: {PLUGIN}\ndisplay_name: Tessera\ncontributions:\n",

@@ -23,7 +23,9 @@ from napari_tessera.gui.method.widget import MethodWidget, open_demo
 from napari_tessera.methods.registry import METHODS
 
 SIZE_PX = (1280, 800)
-DEMO, TRAIN, START, CORRECT = "demo", "train", "start_here", "correct"
+DEMO, TRAIN, START, CORRECT, POINT = "demo", "train", "start_here", "correct", "point"
+POINTED_AT = 8
+"""Objects in the picture of Point."""
 SAMPLES = {
     "threshold": "coins",
     "region_growing": "coins",
@@ -182,17 +184,42 @@ def picture_of_correct(folder: Path) -> None:
     viewer.close()
 
 
+def picture_of_point(folder: Path) -> None:
+    """Take the picture of Point: some objects are accepted, and one was clicked on."""
+    viewer = napari.Viewer()
+    viewer.window.resize(*SIZE_PX)
+    viewer.open_sample("napari-tessera", "nuclei_2d")
+    image, truth = viewer.layers
+    _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", "Point")
+    viewer.layers.selection.active = image
+    widget.point_button.click()
+    wait(60, lambda: not widget.pointing.is_loading)
+    numbers = np.unique(truth.data)[1:]
+    middles = {number: np.argwhere(truth.data == number).mean(axis=0) for number in numbers}
+    inside = [number for number, middle in middles.items() if (np.abs(middle / truth.data.shape - 0.5) < 0.4).all()]
+    for number in inside[:POINTED_AT]:
+        widget.on_click(image.data_to_world(middles[number]), False)
+        wait(10, lambda: not widget.is_busy)
+        if number != inside[POINTED_AT - 1]:
+            widget.accept()
+            wait(10, lambda: not widget.is_busy)
+    take(viewer, folder / f"{POINT}.png")
+    viewer.close()
+
+
 def main() -> None:
     """Take every picture."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as kept:
         settings.settings_path = lambda: Path(kept) / "settings.json"
-        chosen = sys.argv[2:] or [START, *SAMPLES, CORRECT, TRAIN, DEMO]
+        chosen = sys.argv[2:] or [START, *SAMPLES, CORRECT, POINT, TRAIN, DEMO]
         if START in chosen:
             picture_of_start(folder)
         if CORRECT in chosen:
             picture_of_correct(folder)
+        if POINT in chosen:
+            picture_of_point(folder)
         for name in chosen:
             if name in SAMPLES:
                 picture(name, folder)

@@ -9,10 +9,10 @@ from napari_tessera.core.method import Declaration
 from napari_tessera.core.spec import Image, Labels, Range, title_of
 from napari_tessera.gui.form.form import make_field
 from napari_tessera.gui.layers.read import list_axes, name_axes
-from napari_tessera.methods.registry import METHODS
+from tests.helpers.forms import WITH_FORM
 from tests.helpers.scenes import blobs, two_boxes
 
-TITLES = [method.title for method in METHODS]
+TITLES = [method.title for method in WITH_FORM]
 
 
 def declared(
@@ -41,7 +41,7 @@ def field(qtbot):
     return lambda name: make_field(FIELDS[name])
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+@pytest.mark.parametrize("method", WITH_FORM, ids=lambda method: method.name)
 def test_form_shows_the_declared_defaults(method, open_widget):
     assert open_widget(method.title).form.values == method.declaration.defaults
 

@@ -12,7 +12,7 @@ from napari_tessera.gui.form.text import CLICK_FOR_MORE, MORE, in_titles, split_
 from napari_tessera.gui.method import widget as method_widget
 from napari_tessera.gui.qt.layout import RowTitle
 from napari_tessera.gui.qt.run_bar import remaining_time
-from napari_tessera.methods.registry import METHODS
+from tests.helpers.forms import WITH_FORM
 from tests.helpers.scenes import blobs
 
 
@@ -58,7 +58,7 @@ def test_sizes_are_in_the_unit_of_the_image_until_the_user_chooses_another(viewe
     assert widget.sizes.value == "pixels"
 
 
-@pytest.mark.parametrize("title", [each.title for each in METHODS])
+@pytest.mark.parametrize("title", [each.title for each in WITH_FORM])
 def test_tooltips_and_titles_are_in_words_of_the_window(open_widget, title):
     widget = open_widget(title)
     fields = list(widget.form.fields.values())

@@ -166,6 +166,7 @@ def dock_name(name: str) -> str:
 OWN_WIDGETS = {
     "compare": "napari_tessera.gui.compare:CompareWidget",
     "correct": "napari_tessera.gui.correct.widget:CorrectWidget",
+    "point": "napari_tessera.gui.point.widget:PointWidget",
     "start_here": "napari_tessera.gui.start_here.widget:StartHereWidget",
     "train": "napari_tessera.gui.train.widget:TrainWidget",
 }

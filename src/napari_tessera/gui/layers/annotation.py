@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Task = Literal["objects", "classes"]
 ANNOTATION = "tessera annotation"
 """Key in a layer's metadata for the meaning of its annotation."""
+POINTED = "tessera pointed"
+"""Key in a layer's metadata for how many objects were pointed at, in which image, and with which model."""
 NOT_PAINTED = "not painted"
 OBJECT_COLOURS = 253
 """With background and not painted, these fit into one byte; more would be slower to show."""

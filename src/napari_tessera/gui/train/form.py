@@ -93,7 +93,7 @@ class BudgetBox(QWidget):
             self.number.min = max(allowed.low, 0.1)
 
 
-KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
+KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn", "click": "click"}
 """Networks by their names in the settings, with their names in model files."""
 USUAL = " (the usual start)"
 FROM_NOTHING = "Nothing (random)"

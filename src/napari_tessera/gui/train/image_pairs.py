@@ -22,6 +22,7 @@ from napari_tessera.core.spec import Labels as LabelArray
 from napari_tessera.gui.autosave.autosave import Saved, earlier
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import (
+    POINTED,
     Task,
     annotated_layer,
     annotation_facts,
@@ -67,6 +68,10 @@ COMPLETE = (
     "1 is background?"
 )
 PAINTED = "What is 0 in {!r}: not painted, as in an annotation where 1 is background? Or background of complete labels?"
+SOME = (
+    "Did you point at every object, so that 0 in {!r} is background? If not, 0 is not painted: then paint some "
+    "background with 1."
+)
 ASKED_FIRST = "Say first what 0 means in {!r}: the question is below its box."
 PX_AT_ONCE = 2**22
 
@@ -114,20 +119,27 @@ class LabelsQuestion(QWidget):
             place_over(layer, image)
         asked = None if layer is None or image is None or is_annotation(layer) else layer
         if asked is not None and asked is not self.layer:
-            self.text.setText((COMPLETE if looks_complete(asked) else PAINTED).format(asked.name))
+            is_pointed = POINTED in asked.metadata
+            question = SOME if is_pointed else COMPLETE if looks_complete(asked) else PAINTED
+            self.text.setText(question.format(asked.name))
         self.layer, self.image = asked, image
         self.setVisible(asked is not None)
 
     @showing_errors
     def _on_paint(self) -> None:
-        if self.layer is not None and self.image is not None:
+        if self.layer is not None and POINTED in self.layer.metadata:
+            self._convert(is_complete=False)
+        elif self.layer is not None and self.image is not None:
             place_over(self.layer, self.image)
             self.answered.emit(self.layer)
 
     @showing_errors
     def _on_complete(self) -> None:
+        self._convert(is_complete=True)
+
+    def _convert(self, is_complete: bool) -> None:
         if self.layer is not None and self.image is not None and not self.runner.is_running:
-            self.runner.start(converting(self.layer, self.image, self.task))
+            self.runner.start(converting(self.layer, self.image, self.task, is_complete))
 
     def _on_converted(self, annotation: Labels) -> None:
         if self.layer is not None:
@@ -136,15 +148,15 @@ class LabelsQuestion(QWidget):
         self.answered.emit(annotation)
 
 
-def converting(layer: Labels, image: Layer, task: Task) -> Job[Labels]:
-    """Turn full labels into an annotation in which 1 is background, and every other number one higher."""
+def converting(layer: Labels, image: Layer, task: Task, is_complete: bool = True) -> Job[Labels]:
+    """Turn labels into an annotation, in which numbers are one higher; 0 of complete labels is background."""
     data = array_of(layer)
     highest = (yield from highest_of(data)) + 1
     numbers = np.zeros(data.shape, label_dtype(highest))
     for piece in pieces(numbers.shape, PX_AT_ONCE):
         yield Progress(0, 1, "Reading the labels")
         numbers[piece] = np.asarray(data[piece])
-        numbers[piece] += 1
+        numbers[piece] += 1 if is_complete else numbers[piece] > 0
     return annotation_of_labels(numbers, highest, layer, image, task)
 
 
@@ -211,6 +223,14 @@ class PairBox(QWidget):
     def axes(self) -> str:
         """One letter for each axis of the image's array."""
         return self.inputs.axes
+
+    def choose(self, image: Layer, axes: str, labels: Labels) -> None:
+        """Choose an image and a labels layer for it; if it is no annotation, what 0 means in it is asked."""
+        self.inputs.refresh()
+        self.inputs.main.layer = image
+        self.inputs.axes_box.value = axes
+        self.paint = labels
+        self._follow_choice()
 
     def guess_paint(self) -> None:
         """Choose the annotation layer of this image, unless a layer that may belong to it is chosen."""

@@ -1,0 +1,1 @@
+"""The widget Point: objects that the user points at become labels, one after the other."""
