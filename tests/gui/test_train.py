@@ -296,7 +296,9 @@ def test_what_suits_the_network_is_offered_to_start_from(widget):
 
 
 def test_the_usual_start_is_chosen_and_named_so(widget):
-    for network, usual in USUAL_STARTS.items():
+    assert widget.form.fields["network"].parameter.choices == ("unet", "mask-rcnn")  # click networks: in Python
+    for network in widget.form.fields["network"].parameter.choices:
+        usual = USUAL_STARTS[network]
         widget.form.fields["network"].value = network
         assert widget.form.start.value == usual
         titles = [widget.form.start.combo.native.itemText(at) for at in range(widget.form.start.combo.native.count())]

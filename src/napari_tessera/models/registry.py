@@ -165,7 +165,7 @@ def list_models() -> tuple[ModelEntry, ...]:
     --------
     >>> import napari_tessera as tessera
     >>> [model.name for model in tessera.list_models() if model.is_shipped]
-    ['axon-myelin', 'cells', 'nuclei-3d', 'nuclei-mask-rcnn', 'nuclei-unet']
+    ['axon-myelin', 'cells', 'click', 'nuclei-3d', 'nuclei-mask-rcnn', 'nuclei-unet']
     """
     shipped = shipped_models()
     return (*shipped, *(_own_entry(path, [entry.name for entry in shipped]) for path in _files(user_folder())))

@@ -52,7 +52,7 @@ BALANCED = "balanced"
 NOTHING = "nothing"
 DIAMETER_PX = {2: 32.0, 3: 16.0}
 """Usual diameter of an object at the scale of a network that is new, in planes and in volumes."""
-USUAL_STARTS: Mapping[NetworkKind, str] = {"unet": "cells", "mask-rcnn": "nuclei-mask-rcnn", "click": NOTHING}
+USUAL_STARTS: Mapping[NetworkKind, str] = {"unet": "cells", "mask-rcnn": "nuclei-mask-rcnn", "click": "click"}
 """The shipped models that learn annotated objects in planes fastest."""
 
 

@@ -93,8 +93,8 @@ class BudgetBox(QWidget):
             self.number.min = max(allowed.low, 0.1)
 
 
-KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn", "click": "click"}
-"""Networks by their names in the settings, with their names in model files."""
+KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
+"""Networks that can be trained here, by their names in the settings, with their names in model files."""
 USUAL = " (the usual start)"
 FROM_NOTHING = "Nothing (random)"
 COCO = "coco"
@@ -209,6 +209,7 @@ class TrainForm:
     def add_fields(self) -> Steps:
         """Add the fields, one in each step."""
         known = {each.name: each for each in DECLARATION.parameters}
+        known["network"] = replace(known["network"], choices=tuple(KINDS))
         for name in (*ABOVE_CLASSES, *FIRST_SETTINGS, *SECOND_SETTINGS, *known):
             if name in known and name not in (*self.fields, *NOT_IN_ROWS, *OF_FILES):
                 self._add(known[name])
