@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import logging
 import os
 import re
 import sys
@@ -10,10 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from napari_tessera.core.daemon_threads import stop_threads
+
 LARGEST_TEXTURE_PX = 16384
 MANY_OBJECTS = 100_000
 COMPILING_MS = 240_000
 """As long as Tessera itself waits for the process that compiles, and a minute to load what it left."""
+
+SECONDS_TO_END = 60.0
 
 settings.register_profile("unhurried", settings.default, deadline=None)  # a first call may compile for seconds
 settings.load_profile("unhurried")
@@ -28,6 +33,17 @@ except ImportError as error:
     system = re.search(r"sudo apt-get install .*", install)
     advice = system[0] if system and ".so" in str(error) else 'python -m pip install -e ".[app,test]"'
     pytest.exit(f"Qt cannot start ({error}). This helps (system packages by their names in Debian):\n  {advice}", 1)
+
+
+class Loggers(dict):
+    """All loggers: pytest goes through them while a thread may import a library that adds its own."""
+
+    def values(self):
+        """Return the loggers of this moment."""
+        return list(super().values())
+
+
+logging.Logger.manager.loggerDict = Loggers(logging.Logger.manager.loggerDict)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,6 +77,13 @@ def own_annotations(tmp_path, monkeypatch):
     folder = tmp_path / "annotations"
     monkeypatch.setenv("TESSERA_ANNOTATIONS", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def ending_threads(settings_file, own_models, own_annotations):
+    """Stop the threads that a test started: the next test would wait for them, or find what they do."""
+    yield
+    assert not stop_threads(SECONDS_TO_END)
 
 
 @pytest.fixture

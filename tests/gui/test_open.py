@@ -20,6 +20,7 @@ MANIFEST = PluginManifest.from_distribution("napari-tessera")
 
 SMALL_SCREEN_PX = 800
 START = {"start_here": "Start here…"}
+CORRECTING = {"correct": "Correct labels"}
 TRAINING = {"train": "Train"}
 """Widgets that are no method's, by command and title."""
 
@@ -32,10 +33,12 @@ app = QApplication([])
 from napari.components import ViewerModel
 before = set(sys.modules)
 from napari_tessera.gui import compare as compare_widget, widgets
+from napari_tessera.gui.correct import widget as correct_widget
 from napari_tessera.gui.train import widget as train_widget
 names = [name for name in vars(widgets) if name.endswith("Widget") and name != "MethodWidget"]
 opened = [getattr(widgets, name)(ViewerModel()) for name in names]
-opened += [compare_widget.CompareWidget(ViewerModel()), train_widget.TrainWidget(ViewerModel())]
+opened += [compare_widget.CompareWidget(ViewerModel())]
+opened += [correct_widget.CorrectWidget(ViewerModel()), train_widget.TrainWidget(ViewerModel())]
 print(len(opened), *{module.split(".")[0] for module in set(sys.modules) - before})
 """
 
@@ -43,7 +46,7 @@ print(len(opened), *{module.split(".")[0] for module in set(sys.modules) - befor
 def test_opening_the_widgets_imports_nothing_heavy():
     found = subprocess.run([sys.executable, "-c", OPEN], capture_output=True, text=True, check=True)
     count, *imported = found.stdout.split()
-    assert int(count) == len(METHODS) + len(TRAINING)
+    assert int(count) == len(METHODS) + len(CORRECTING) + len(TRAINING)
     assert not HEAVY & set(imported)
 
 
@@ -52,14 +55,16 @@ def test_manifest_is_the_one_that_the_script_writes():
     assert script.MANIFEST.read_text(encoding="utf-8") == script.manifest(), "Run python docs/manifest.py"
 
 
-def test_every_method_and_training_have_a_widget_in_the_plugins_menu():
+def test_every_method_and_what_is_none_have_a_widget_in_the_plugins_menu():
     titles = [widget.display_name for widget in MANIFEST.contributions.widgets]
-    assert titles == [*START.values(), *(method.title for method in METHODS), *TRAINING.values()]
+    methods = [method.title for method in METHODS]
+    assert titles == [*START.values(), *methods, *CORRECTING.values(), *TRAINING.values()]
 
 
-def test_every_method_and_training_stand_under_layers_segment():
+def test_every_method_and_what_is_none_stand_under_layers_segment():
     commands = [item.command for item in MANIFEST.contributions.menus["napari/layers/segment"]]
-    assert commands == [f"napari-tessera.{name}" for name in (*START, *(method.name for method in METHODS), *TRAINING)]
+    names = (*START, *(method.name for method in METHODS), *CORRECTING, *TRAINING)
+    assert commands == [f"napari-tessera.{name}" for name in names]
 
 
 def test_everything_the_manifest_names_can_be_imported():
