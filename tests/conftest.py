@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from npe2 import PluginManager
 
 from napari_tessera.core.daemon_threads import stop_threads
 
 LARGEST_TEXTURE_PX = 16384
-MANY_OBJECTS = 100_000
 COMPILING_MS = 240_000
 """As long as Tessera itself waits for the process that compiles, and a minute to load what it left."""
 
@@ -118,14 +118,23 @@ def yeast_file(tmp_path):
 
 @pytest.fixture
 def settled():
-    """Let collections of garbage, of which each viewer of napari makes some, pass over libraries that are loaded."""
-    if len(gc.get_objects()) > MANY_OBJECTS:
-        gc.collect()
-        gc.freeze()
+    """Let collections of garbage, which napari makes for each viewer and layer, pass over what was there before."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def known_plugins():
+    """Find the plugins of napari once: each viewer would read all their manifests again."""
+    manager = PluginManager.instance()
+    manager.discover(include_npe1=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manager, "discover", lambda *_, **__: 0)
+        yield
 
 
 @pytest.fixture
-def make_napari_viewer(settled, make_napari_viewer, monkeypatch):
+def make_napari_viewer(settled, known_plugins, make_napari_viewer, monkeypatch):
     """Let napari's viewer open where Qt has no OpenGL: it then draws nothing, and all else is real."""
     if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
         from vispy.gloo import gl

@@ -154,7 +154,13 @@ def test_usual_switching_comes_back():
     assert sys.getswitchinterval() == usual
 
 
-def test_what_there_was_before_a_run_is_looked_at_for_garbage_again_after_the_last():
+@pytest.fixture
+def nothing_frozen():
+    """Let Python look at all objects for garbage, as it does in napari."""
+    gc.unfreeze()
+
+
+def test_what_there_was_before_a_run_is_looked_at_for_garbage_again_after_the_last(nothing_frozen):
     with freeze_gc():
         with freeze_gc():
             assert gc.get_freeze_count() > 0
@@ -162,7 +168,14 @@ def test_what_there_was_before_a_run_is_looked_at_for_garbage_again_after_the_la
     assert gc.get_freeze_count() == 0
 
 
-def test_a_run_spares_what_there_was_before(qtbot):
+def test_what_others_spare_is_spared_after_a_run_too(nothing_frozen):
+    gc.freeze()
+    with freeze_gc():
+        pass
+    assert gc.get_freeze_count() > 0
+
+
+def test_a_run_spares_what_there_was_before(nothing_frozen, qtbot):
     runner, counts = Runner(), []
 
     def job():
