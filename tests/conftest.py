@@ -116,13 +116,6 @@ def yeast_file(tmp_path):
     return path
 
 
-@pytest.fixture
-def settled():
-    """Let collections of garbage, which napari makes for each viewer and layer, pass over what was there before."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(scope="session")
 def known_plugins():
     """Find the plugins of napari once: each viewer would read all their manifests again."""
@@ -133,21 +126,45 @@ def known_plugins():
         yield
 
 
+@pytest.fixture(scope="module")
+def viewer_of_a_file(known_plugins):
+    """What lends one viewer to the tests of a file."""
+    from tests.helpers.viewer_of_a_file import ViewerOfAFile
+
+    lender = ViewerOfAFile()
+    yield lender
+    lender.close()
+
+
 @pytest.fixture
-def make_napari_viewer(settled, known_plugins, make_napari_viewer, monkeypatch):
+def without_viewer(viewer_of_a_file):
+    """No viewer is open, and collections of garbage, as napari makes them for each layer, pass over what there is."""
+    viewer_of_a_file.close()
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def make_napari_viewer(without_viewer, drawing, make_napari_viewer):
+    """Make a new viewer of napari, or several."""
+    return make_napari_viewer
+
+
+@pytest.fixture
+def drawing(monkeypatch):
     """Let napari's viewer open where Qt has no OpenGL: it then draws nothing, and all else is real."""
     if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
         from vispy.gloo import gl
 
         limits = {gl.GL_EXTENSIONS: "", gl.GL_VERSION: "2.1"}
         monkeypatch.setattr(gl, "glGetParameter", lambda name: limits.get(name, LARGEST_TEXTURE_PX))
-    return make_napari_viewer
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    """A real napari viewer."""
-    return make_napari_viewer()
+def viewer(qtbot, drawing, viewer_of_a_file):
+    """A real napari viewer, as new."""
+    yield viewer_of_a_file.lend()
+    viewer_of_a_file.take_back()
 
 
 @pytest.fixture

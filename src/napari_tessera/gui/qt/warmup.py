@@ -100,12 +100,11 @@ def postponing_garbage_collection() -> Iterator[None]:
         yield
         return
     gc.disable()
-    was_frozen = gc.get_freeze_count() > 0
     try:
         yield
     finally:
-        # This marks the new objects as old; otherwise Python would go through them at once.
-        gc.freeze()
-        if not was_frozen:
+        if not gc.get_freeze_count():
+            # This marks the new objects as old; otherwise Python would go through them at once.
+            gc.freeze()
             gc.unfreeze()
         gc.enable()

@@ -89,9 +89,10 @@ def short_switch_interval() -> Callable[[], object]:
 @shared_by_threads
 def freeze_gc() -> Callable[[], object]:
     """Collect new objects only: a collection of all objects of napari and torch holds Python's lock for 0.4 s."""
-    was_frozen = gc.get_freeze_count() > 0
+    if gc.get_freeze_count():  # by others, who have chosen what is spared
+        return bool
     gc.freeze()
-    return bool if was_frozen else gc.unfreeze
+    return gc.unfreeze
 
 
 class Runner(QObject):
