@@ -1,6 +1,7 @@
 """One viewer for the tests of a file, which take turns: making and closing one takes longer than most of them."""
 
 import gc
+import threading
 from collections import Counter
 from contextlib import ExitStack
 from typing import Any
@@ -17,8 +18,13 @@ from napari.utils.events import EmitterGroup
 from napari.utils.events.evented_model import EventedModel
 from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
+from napari_tessera.core.daemon_threads import stop_threads
+
 MANY_OBJECTS = 300_000
 """With more, the collections of garbage take longer than a new viewer, before which all is left out of them."""
+
+SAVING_THE_LAST = "tessera autosave end"
+"""The thread that saves the last strokes of a closed widget."""
 
 
 class ViewerOfAFile:
@@ -50,6 +56,10 @@ class ViewerOfAFile:
             self.close()
             return
         window.remove_dock_widget("all")
+        stop_threads()  # they hold parts of the widgets
+        for thread in threading.enumerate():
+            if thread.name == SAVING_THE_LAST:
+                thread.join()
         application = get_settings().application  # napari notes in it where a widget was docked
         application.plugin_widget_positions = self._fresh["settings"]["application"]["plugin_widget_positions"]
         self.viewer.layers.clear()
