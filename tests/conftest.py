@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import logging
 import os
 import re
 import sys
@@ -9,11 +10,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from npe2 import PluginManager
+
+from napari_tessera.core.daemon_threads import stop_threads
 
 LARGEST_TEXTURE_PX = 16384
-MANY_OBJECTS = 100_000
 COMPILING_MS = 240_000
 """As long as Tessera itself waits for the process that compiles, and a minute to load what it left."""
+
+SECONDS_TO_END = 60.0
 
 settings.register_profile("unhurried", settings.default, deadline=None)  # a first call may compile for seconds
 settings.load_profile("unhurried")
@@ -28,6 +33,17 @@ except ImportError as error:
     system = re.search(r"sudo apt-get install .*", install)
     advice = system[0] if system and ".so" in str(error) else 'python -m pip install -e ".[app,test]"'
     pytest.exit(f"Qt cannot start ({error}). This helps (system packages by their names in Debian):\n  {advice}", 1)
+
+
+class Loggers(dict):
+    """All loggers: pytest goes through them while a thread may import a library that adds its own."""
+
+    def values(self):
+        """Return the loggers of this moment."""
+        return list(super().values())
+
+
+logging.Logger.manager.loggerDict = Loggers(logging.Logger.manager.loggerDict)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,6 +79,13 @@ def own_annotations(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def ending_threads(settings_file, own_models, own_annotations):
+    """Stop the threads that a test started: the next test would wait for them, or find what they do."""
+    yield
+    assert not stop_threads(SECONDS_TO_END)
+
+
 @pytest.fixture
 def sound():
     """The bytes of a sound model file."""
@@ -93,29 +116,55 @@ def yeast_file(tmp_path):
     return path
 
 
-@pytest.fixture
-def settled():
-    """Let collections of garbage, of which each viewer of napari makes some, pass over libraries that are loaded."""
-    if len(gc.get_objects()) > MANY_OBJECTS:
-        gc.collect()
-        gc.freeze()
+@pytest.fixture(scope="session")
+def known_plugins():
+    """Find the plugins of napari once: each viewer would read all their manifests again."""
+    manager = PluginManager.instance()
+    manager.discover(include_npe1=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manager, "discover", lambda *_, **__: 0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def viewer_of_a_file(known_plugins):
+    """What lends one viewer to the tests of a file."""
+    from tests.helpers.viewer_of_a_file import ViewerOfAFile
+
+    lender = ViewerOfAFile()
+    yield lender
+    lender.close()
 
 
 @pytest.fixture
-def make_napari_viewer(settled, make_napari_viewer, monkeypatch):
+def without_viewer(viewer_of_a_file):
+    """No viewer is open, and collections of garbage, as napari makes them for each layer, pass over what there is."""
+    viewer_of_a_file.close()
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def make_napari_viewer(without_viewer, drawing, make_napari_viewer):
+    """Make a new viewer of napari, or several."""
+    return make_napari_viewer
+
+
+@pytest.fixture
+def drawing(monkeypatch):
     """Let napari's viewer open where Qt has no OpenGL: it then draws nothing, and all else is real."""
     if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
         from vispy.gloo import gl
 
         limits = {gl.GL_EXTENSIONS: "", gl.GL_VERSION: "2.1"}
         monkeypatch.setattr(gl, "glGetParameter", lambda name: limits.get(name, LARGEST_TEXTURE_PX))
-    return make_napari_viewer
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    """A real napari viewer."""
-    return make_napari_viewer()
+def viewer(qtbot, drawing, viewer_of_a_file):
+    """A real napari viewer, as new."""
+    yield viewer_of_a_file.lend()
+    viewer_of_a_file.take_back()
 
 
 @pytest.fixture

@@ -62,6 +62,13 @@ def test_cancel_ends_the_wait_and_leaves_no_note(notes):
     assert not notes.exists()
 
 
+def test_what_was_cancelled_is_compiled_the_next_time(notes):
+    job = compiled.precompile(COMPARE, "int32", "YX", {})
+    next(job)
+    job.close()
+    assert ask()
+
+
 def test_without_a_python_to_start_nothing_is_waited_for(notes, tmp_path, monkeypatch):
     (tmp_path / "napari").touch()
     monkeypatch.setattr(sys, "executable", str(tmp_path / "napari"))

@@ -198,6 +198,12 @@ def test_a_closed_session_saves_its_last_stroke(layer, autosave, folder, viewer)
     np.testing.assert_array_equal(restore(viewer, saved).data, layer.data)
 
 
+def test_a_closed_session_does_not_follow_the_viewer_any_more(autosave, viewer):
+    following = len(viewer.layers.events.removed.callbacks)
+    autosave.close()
+    assert len(viewer.layers.events.removed.callbacks) == following - 1
+
+
 def test_a_restored_layer_is_saved_where_it_was(layer, autosave, folder, tmp_path, viewer, image):
     layer.paint((0, 5, 6), 2)
     autosave.close()

@@ -12,6 +12,7 @@ from napari_tessera.core.jobs import Progress
 from napari_tessera.gui.method import preview_and_estimate
 from napari_tessera.gui.method import run_request as asking
 from napari_tessera.gui.method import widget as method_widget
+from napari_tessera.gui.qt import warmup
 from tests.helpers.scenes import blobs
 
 MOST_SECONDS = 2.0
@@ -70,6 +71,19 @@ def test_a_widget_whose_threads_are_all_busy_is_closed_in_time(viewer, open_widg
     began = time.monotonic()
     viewer.window.remove_dock_widget(widget)
     assert time.monotonic() - began < MOST_SECONDS
+
+
+def test_a_closed_widget_does_not_go_on_compiling(viewer, open_widget, qtbot, monkeypatch):
+    def for_ever(*_):
+        while True:
+            time.sleep(0.01)
+            yield Progress(0, 1)
+
+    monkeypatch.setattr(warmup, "precompile", for_ever)
+    warm_up = open_widget("Threshold").warm_up
+    qtbot.waitUntil(lambda: warm_up._thread is not None)
+    viewer.window.remove_dock_widget("all")
+    qtbot.waitUntil(lambda: warm_up.is_over)
 
 
 def test_a_preview_that_is_switched_off_does_not_hold_up_the_window(viewer, open_widget, qtbot, monkeypatch):

@@ -55,12 +55,12 @@ def test_manifest_is_the_one_that_the_script_writes():
     assert script.MANIFEST.read_text(encoding="utf-8") == script.manifest(), "Run python docs/manifest.py"
 
 
-def test_every_method_and_training_have_a_widget_in_the_plugins_menu():
+def test_every_method_and_what_is_none_have_a_widget_in_the_plugins_menu():
     titles = [widget.display_name for widget in MANIFEST.contributions.widgets]
     assert titles == [*START.values(), *(method.title for method in METHODS), *OTHERS.values()]
 
 
-def test_every_method_and_training_stand_under_layers_segment():
+def test_every_method_and_what_is_none_stand_under_layers_segment():
     commands = [item.command for item in MANIFEST.contributions.menus["napari/layers/segment"]]
     assert commands == [f"napari-tessera.{name}" for name in (*START, *(method.name for method in METHODS), *OTHERS)]
 
@@ -152,7 +152,13 @@ def test_usual_switching_comes_back():
     assert sys.getswitchinterval() == usual
 
 
-def test_what_there_was_before_a_run_is_looked_at_for_garbage_again_after_the_last():
+@pytest.fixture
+def nothing_frozen():
+    """Let Python look at all objects for garbage, as it does in napari."""
+    gc.unfreeze()
+
+
+def test_what_there_was_before_a_run_is_looked_at_for_garbage_again_after_the_last(nothing_frozen):
     with freeze_gc():
         with freeze_gc():
             assert gc.get_freeze_count() > 0
@@ -160,7 +166,15 @@ def test_what_there_was_before_a_run_is_looked_at_for_garbage_again_after_the_la
     assert gc.get_freeze_count() == 0
 
 
-def test_a_run_spares_what_there_was_before(qtbot):
+def test_what_others_spare_is_spared_after_a_run_too(nothing_frozen):
+    gc.freeze()
+    count = gc.get_freeze_count()
+    with freeze_gc():
+        assert gc.get_freeze_count() == count
+    assert gc.get_freeze_count() == count
+
+
+def test_a_run_spares_what_there_was_before(nothing_frozen, qtbot):
     runner, counts = Runner(), []
 
     def job():

@@ -19,9 +19,6 @@ from typing import Any
 SECONDS_TO_END = 10.0
 """How long the program waits for all threads together."""
 
-is_ending = threading.Event()
-"""Set at interpreter exit; background tasks check it and return."""
-weakref.finalize(is_ending, bool)  # Python calls the finalizers of torch after `end_threads`, which is registered later
 _started: list[tuple[threading.Thread, Callable[[], Any]]] = []
 
 
@@ -40,15 +37,18 @@ def start_thread(
     return thread
 
 
-@atexit.register
-def end_threads() -> None:
-    """Ask all threads to stop, and join them."""
-    is_ending.set()
+def stop_threads(seconds: float = SECONDS_TO_END) -> list[threading.Thread]:
+    """Ask all threads to stop, join them, and return those that still run after so many seconds."""
     for _, stop in _started:
         stop()
-    until = time.monotonic() + SECONDS_TO_END
+    until = time.monotonic() + seconds
     for thread, _ in _started:
         thread.join(max(0.0, until - time.monotonic()))
+    return [thread for thread, _ in _started if thread.is_alive()]
+
+
+weakref.finalize(stop_threads, bool)  # Python calls finalizers, as those of torch, after what is registered later
+atexit.register(stop_threads)
 
 
 def forget_threads() -> None:

@@ -51,7 +51,11 @@ def precompile(method: Method, dtype: str, axes: str, settings: Mapping[str, Any
         return
     _asked.add(key)
     models = {each.name: settings[each.name] for each in method.parameters if each.model and each.name in settings}
-    ended = yield from _in_child([method.name, dtype, axes, json.dumps(models)])
+    try:
+        ended = yield from _in_child([method.name, dtype, axes, json.dumps(models)])
+    except GeneratorExit:
+        _asked.discard(key)
+        raise
     if ended:
         _write(note, cache_key())
 

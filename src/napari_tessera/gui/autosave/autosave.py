@@ -180,9 +180,13 @@ class Autosave(QObject):
         """Save all changes now; return whether they were saved in time."""
         return not self._end.alive or not self._thread.copies or self._thread.settle(seconds)
 
-    def close(self) -> None:
-        """Save the rest, and stop; the layers count as closed."""
-        self._end()
+    def close(self, is_awaited: bool = True) -> None:
+        """Stop, and save the rest, in another thread if nobody waits for it; the layers count as closed."""
+        self.viewer.layers.events.removed.disconnect(self._on_removed)
+        if is_awaited:
+            self._end()
+        else:  # a thread for which Python waits at its end
+            threading.Thread(target=self._end, name="tessera autosave end").start()
 
     def _on_removed(self, event: Any) -> None:
         for copy in self._thread.copies:

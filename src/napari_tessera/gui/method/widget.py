@@ -158,6 +158,7 @@ class MethodWidget(Panel):
     def shut_down(self) -> None:
         """Stop everything; called when the widget is closed."""
         self.runner.cancel()
+        self.warm_up.stop()
         self.preview.close()
         self.forecast.close_down()
         self.boxes.close_down()

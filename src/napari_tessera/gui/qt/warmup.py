@@ -17,7 +17,7 @@ from typing import Any
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
 
-from napari_tessera.core.daemon_threads import is_ending, start_thread
+from napari_tessera.core.daemon_threads import start_thread
 from napari_tessera.core.errors import LOGGER, WARNING
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.method import Method
@@ -45,7 +45,7 @@ class WarmUp:
     def __init__(self) -> None:
         self._text = STARTING
         self._thread: threading.Thread | None = None
-        self._is_refused = False
+        self._is_refused = self._is_stopped = False
 
     @property
     def is_over(self) -> bool:
@@ -54,17 +54,21 @@ class WarmUp:
 
     def start(self, method: Method, dtype: str, axes: str, settings: Mapping[str, Any]) -> None:
         """Start the preparation for "YX" or "ZYX"; `settings` are the models and the device. Later calls do nothing."""
-        if self._thread is None:
+        if self._thread is None and not self._is_stopped:
             self._thread = self._started(self._prepare, method, dtype, axes, dict(settings))
 
     def _started(self, target: Callable[..., None], *args: Any) -> threading.Thread | None:
         """Start a thread; if the system refuses, runs work without the preparation."""
         self._is_refused = False
         try:
-            return start_thread(target, "tessera warm-up", *args)
+            return start_thread(target, "tessera warm-up", *args, stop=self.stop)
         except RuntimeError:
             self._is_refused = True
             return None
+
+    def stop(self) -> None:
+        """End the preparation at its next step, or do not begin it."""
+        self._is_stopped = True
 
     def waiting(self) -> Job[None]:
         """Wait until the preparation is over; a run would otherwise load the same things at the same time."""
@@ -76,7 +80,7 @@ class WarmUp:
         try:
             for step in precompile(method, dtype, axes, settings):
                 self._text = step.text
-                if is_ending.is_set():
+                if self._is_stopped:
                     return
             self._text = STARTING
             with short_switch_interval(), postponing_garbage_collection():
@@ -99,7 +103,8 @@ def postponing_garbage_collection() -> Iterator[None]:
     try:
         yield
     finally:
-        # This marks the new objects as old; otherwise Python would go through them at once.
-        gc.freeze()
-        gc.unfreeze()
+        if not gc.get_freeze_count():
+            # This marks the new objects as old; otherwise Python would go through them at once.
+            gc.freeze()
+            gc.unfreeze()
         gc.enable()

@@ -89,6 +89,8 @@ def short_switch_interval() -> Callable[[], object]:
 @shared_by_threads
 def freeze_gc() -> Callable[[], object]:
     """Collect new objects only: a collection of all objects of napari and torch holds Python's lock for 0.4 s."""
+    if gc.get_freeze_count():  # by others, who have chosen what is spared
+        return bool
     gc.freeze()
     return gc.unfreeze
 

@@ -159,6 +159,8 @@ class StartHereWidget(BuiltInSteps):
         self.followed.close()
         self._begins_again = False
         self.cancel()
+        for each in self._warm_ups.values():
+            each.stop()
         self.runner.wait(SECONDS_TO_STOP)
 
     def job(self, trial: Trial, scene: Scene) -> Job[tuple[TrialResult, np.ndarray]]:

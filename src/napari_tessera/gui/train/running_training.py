@@ -12,7 +12,6 @@ from napari.layers import Labels
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QApplication
 
-from napari_tessera.core.daemon_threads import is_ending
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.jobs import Job
 from napari_tessera.gui.qt.buttons import RecoveryBox
@@ -134,7 +133,7 @@ class TrainWarmUp(WarmUp):
         try:
             with short_switch_interval(), postponing_garbage_collection():
                 for _ in warm_up_training():
-                    if is_ending.is_set():
+                    if self._is_stopped:
                         return
                 Labels(np.zeros((1, 1), np.uint8))  # napari compiles how it colours labels
         except Exception:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -148,7 +147,7 @@ class TrainWidget(TrainPanel):
         for runner in (self.paint_next.runner, *(() if is_saving else (self.runner,))):
             runner.wait(max(0.0, until - time.monotonic()))
         # The last strokes are saved even if napari is closed; the window does not wait.
-        threading.Thread(target=self.autosave.close, name="tessera autosave end").start()
+        self.autosave.close(is_awaited=False)
 
     def _forget_the_last(self) -> None:
         """Delete the checkpoint of the last training: its model is saved, and "Go on" is no longer offered."""
