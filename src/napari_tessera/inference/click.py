@@ -45,6 +45,8 @@ MOST_STEPS, MOST_STEPS_EMPTY = 5, 2
 """How often at most, and how often where nothing is found: the window may lie inside of a large object."""
 CLOSE_ENOUGH = 1.25
 """A second look that would change the scale by less is left out."""
+OF_CUT, OF_TINY, TINY_PX = 0.3, 0.8, 6
+"""Of two first looks the better one counts; one whose mask goes beyond the window, or is tiny, has less merit."""
 BOX_FILLED = 0.55
 """Share of the window's side that a box fills."""
 
@@ -171,6 +173,11 @@ def find_object(
     look = Look(network, read, shape, clicks)
     window = look.first_window(usual_px)
     chance = look.at(window, None)
+    farther = look.wider(window)
+    if usual_px is None and clicks.box is None and farther.factor < window.factor:
+        other = look.at(farther, None)
+        if look.merit(other) > look.merit(chance):
+            window, chance = farther, other
     for step in range(MOST_STEPS):
         wider = look.wider(window)
         is_whole = look.extent(chance) < CROWDED * WINDOW_PX and (chance.max() > 0.5 or step == MOST_STEPS_EMPTY)
@@ -204,6 +211,11 @@ def follow_object(network: Network, read: Read, shape: tuple[int, int], before: 
     change = found.area / before.area
     is_same = overlap(found, before) >= FEWEST_SHARED and 1 / LARGEST_CHANGE <= change <= LARGEST_CHANGE
     return found if is_same and found.sureness >= LEAST_SURENESS else None
+
+
+def sureness_of(chance: np.ndarray) -> float:
+    """Return how sure the network is of the pixels of a mask, and of those that it nearly holds: 0…1."""
+    return float(2 * np.abs(chance[chance > 0.25] - 0.5).mean()) if (chance > 0.5).any() else 0.0
 
 
 def deepest(mask: np.ndarray) -> np.ndarray:
@@ -284,6 +296,13 @@ class Look:
         places = np.nonzero(chance > 0.5)
         return max((float(np.ptp(along)) + 1 for along in places), default=0.0) if len(places[0]) else 0.0
 
+    @staticmethod
+    def merit(chance: np.ndarray) -> float:
+        """Return how well a window suits the mask in it: how sure the network is, less where the mask is cut or tiny."""
+        extent = Look.extent(chance)
+        is_cut, is_tiny = extent >= CROWDED * WINDOW_PX, extent <= TINY_PX
+        return sureness_of(chance) * (OF_CUT if is_cut else OF_TINY if is_tiny else 1)
+
     def closer(self, window: Window, chance: np.ndarray) -> Window | None:
         """Return the window in which the object fills its usual share; None if it nearly does, or nothing is found."""
         places = np.argwhere(chance > 0.5)
@@ -323,5 +342,4 @@ class Look:
         tall = chance[down.low] * (1 - down.share)[:, None] + chance[down.high] * down.share[:, None]
         wide = tall[:, across.low] * (1 - across.share) + tall[:, across.high] * across.share
         mask = wide > 0.5
-        sureness = float(2 * np.abs(chance[chance > 0.25] - 0.5).mean()) if mask.any() else 0.0
-        return FoundObject(mask, (int(low[0]), int(low[1])), sureness, window)
+        return FoundObject(mask, (int(low[0]), int(low[1])), sureness_of(chance) if mask.any() else 0.0, window)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_tessera.training.config import TrainingConfig
     from napari_tessera.training.data.dataset import Dataset
 
+CLICK_CHANNELS = ["red", "green", "blue", "clicks on the object", "clicks beside it", "box", "mask so far"]
 SHOWN = 6
 """Validation images shown in the report."""
 
@@ -78,7 +79,7 @@ def describe(out: Path, settings: Training, plan: TrainingConfig, data: Dataset)
             classes=class_names(settings, plan),
         ),
         "task": plan.task,
-        "channels": channel_names(plan.kind, plan.n_channels),
+        "channels": CLICK_CHANNELS if plan.network == "click" else channel_names(plan.kind, plan.n_channels),
         "normalisation": normalisation_of(plan, data),
         "diameter_px": plan.diameter_px,
         "decoding": decoding_of(plan),
