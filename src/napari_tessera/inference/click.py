@@ -298,7 +298,7 @@ class Look:
 
     @staticmethod
     def merit(chance: np.ndarray) -> float:
-        """Return how well a window suits the mask in it: how sure the network is, less where the mask is cut or tiny."""
+        """Return how well a window suits its mask: how sure the network is, less where the mask is cut or tiny."""
         extent = Look.extent(chance)
         is_cut, is_tiny = extent >= CROWDED * WINDOW_PX, extent <= TINY_PX
         return sureness_of(chance) * (OF_CUT if is_cut else OF_TINY if is_tiny else 1)
