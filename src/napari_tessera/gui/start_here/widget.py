@@ -255,8 +255,7 @@ class StartHereWidget(BuiltInSteps):
         self.runner.failed.connect(self._on_failed)
         self.runner.cancelled.connect(self._on_cancelled)
         self.inputs.on_change(self._soon.start)
-        runner = self.runner
-        self.destroyed.connect(lambda: runner.cancel())
+        self.destroyed.connect(self.runner.cancel)
 
     def _lay_out(self, rows: Rows) -> None:
         introduction, pictures = wrapped_label(), QWidget()

@@ -289,9 +289,9 @@ class TrainWidget(TrainPanel):
         self.pairs.changed.connect(self.bar.clear_error)
         self.pairs.failed.connect(self.bar.show_error)
         self.pairs.changed.connect(self.save_paint)
-        under_way, latest = self.under_way, self.after.latest
-        self.destroyed.connect(lambda: under_way.detach())
-        self.destroyed.connect(lambda: latest.stop())
+        # Qt disconnects a widget's own methods before it emits `destroyed`; a lambda cleared by Python crashes it.
+        for stop in (self.under_way.detach, self.after.latest.stop):
+            self.destroyed.connect(stop)
 
 
 def remembered() -> dict[str, Any]:
