@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
-from app_model import Application
 from napari import Viewer
 from napari._app_model._app import NapariApplication, _napari_names
 from napari._qt._qapp_model.qactions import init_qactions
@@ -90,7 +89,7 @@ class ViewerOfAFile:
         self._around.callback(_forget_app)
         app = NapariApplication("test_app")
         app.injection_store.namespace = _napari_names
-        self._around.callback(Application.destroy, "test_app")
+        self._around.callback(NapariApplication.destroy, "test_app")
         self._around.enter_context(patch.object(NapariApplication, "get_app_model", return_value=app))
         self._around.enter_context(patch("napari._qt.threads.status_checker.StatusChecker.start"))
         self._around.enter_context(patch.object(EventedConfigFileSettings, "_maybe_save"))
