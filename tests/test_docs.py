@@ -74,7 +74,8 @@ def files(tmp_path_factory):
     write_tiff(folder / "image.tif", image, spatial, axes=axes)
     for name in ("labels", "truth", "prediction", "markers", "mask"):
         write_tiff(folder / f"{name}.tif", truth, spatial, axes=axes)
-    (folder / "seeds.csv").write_text("index,axis-0,axis-1\n0,100.0,100.0\n")
+    for name in ("seeds", "points"):
+        (folder / f"{name}.csv").write_text("index,axis-0,axis-1\n0,100.0,100.0\n")
     return folder
 
 
